@@ -1,0 +1,3 @@
+module taskrouter/capability
+
+go 1.21
