@@ -157,9 +157,10 @@ var (
 	// configuration is wrong.
 	ErrInvalid = errors.New("capability: invalid argument")
 	// ErrKey: the key or the auth token is missing, too short, or cannot be one.
-	ErrKey = errors.New("capability: unusable key")
+	ErrKey = errors.New("capability: unusable key, want at least 32 bytes, not all zero")
 	// ErrMalformed: the string is not a token in its one spelling.
-	ErrMalformed = errors.New("capability: malformed token")
+	ErrMalformed = errors.New("capability: malformed token, want at most 65,536 bytes: three parts of base64url " +
+		"without padding, none empty, the third of 43 characters, with dots between them")
 	// ErrSignature: the token was not signed with this key, or was changed.
 	ErrSignature = errors.New("capability: wrong signature")
 	// ErrClaims: the token was signed with this key, but its header or its
@@ -173,19 +174,19 @@ var (
 
 // A failure is an error about one or more things.
 type failure struct {
-	text  string
+	text  []byte
 	kinds []error
 }
 
-func (f *failure) Error() string   { return f.text }
+func (f *failure) Error() string   { return string(f.text) }
 func (f *failure) Unwrap() []error { return f.kinds }
 
-// fail returns an error of one kind, with a detail or "".
+// fail returns an error of one kind. It is not inlined for the sake of small
+// programs: its callers are many.
+//
+//go:noinline
 func fail(kind error, detail string) error {
-	if detail != "" {
-		detail = ": " + detail
-	}
-	return &failure{kind.Error() + detail, []error{kind}}
+	return &failure{[]byte(kind.Error() + ": " + detail), []error{kind}}
 }
 
 // add adds a field and what is wrong with it;
@@ -195,10 +196,10 @@ func (f *failure) add(kind error, field, problem string) {
 		return
 	}
 	separator := "; "
-	if f.text == "" {
+	if f.text == nil {
 		separator = "capability: "
 	}
-	f.text += separator + field + ": " + problem
+	f.text = appendAll(f.text, separator, field, ": ", problem)
 	for _, k := range f.kinds {
 		if k == kind {
 			return
@@ -220,7 +221,7 @@ func Must[T any](v T, err error) T {
 // package writes or accepts is later, or before 1970.
 const endOfTime = 253402300800
 
-func inRange(t time.Time) bool { return 0 <= t.Unix() && t.Unix() < endOfTime }
+func inRange(t time.Time) bool { return uint64(t.Unix()) < endOfTime }
 
 // ----------------------------------------------------------------------------
 // Minting.
@@ -401,7 +402,7 @@ func (c Capability) StartingAt(t time.Time) Capability {
 // taskqueue_sid, policies), nor aud, scope or grants: those would make the same
 // string another kind of Twilio token. sub and jti are strings, iat is a whole
 // number of seconds within the years 1970 to 9999. A value must read back as
-// strict JSON.
+// strict JSON, and the token has at most 1,024 claims in all.
 func (c Capability) WithClaims(extra map[string]any) Capability {
 	merged := make(map[string]json.RawMessage, len(c.extra)+len(extra))
 	for name, value := range c.extra {
@@ -590,33 +591,33 @@ func (c Capability) check(s settings, customs []*custom, start time.Time, signed
 	if c.kind == 0 {
 		return fail(ErrInvalid, "zero Capability, want one from NewWorker, NewTaskQueue or NewWorkspace")
 	}
+	const notWorker = "want a capability from NewWorker"
+	const years = "want a time within the years 1970 to 9999"
+	kind := kinds[c.kind]
 	var f failure
-	f.add(ErrInvalid, "account SID (TWILIO_ACCOUNT_SID)", checkSID(s.accountSID, "AC"))
 	if signed {
 		f.add(ErrKey, "auth token (TWILIO_AUTH_TOKEN)", checkAuthToken(s.authToken))
 	}
-	f.add(ErrInvalid, "workspace SID", checkSID(s.workspaceSID, "WS"))
-	if c.kind != workspace {
-		f.add(ErrInvalid, kinds[c.kind].name, checkSID(s.channelSID, kinds[c.kind].prefix))
+	for _, check := range [...]struct{ field, problem string }{
+		{"account SID (TWILIO_ACCOUNT_SID)", checkSID(s.accountSID, "AC")},
+		{"workspace SID", checkSID(s.workspaceSID, "WS")},
+		{kind.name, unless(c.kind == workspace, checkSID(s.channelSID, kind.prefix))},
+		{"WithWorkerSID", unless(c.kind == worker || c.set&workerSIDSet == 0, notWorker)},
+		{"AllowActivityUpdates", unless(c.kind == worker || c.grants&activityUpdates == 0, notWorker)},
+		{"AllowReservationUpdates", unless(c.kind == worker || c.grants&reservationUpdates == 0, notWorker)},
+		{"friendly name", unless(c.set&friendlyNameSet == 0, checkFriendlyName(s.friendlyName))},
+		{"TaskRouter URL", checkURL(s.taskRouterURL, false)},
+		{"event bridge URL", checkURL(s.eventBridgeURL, false)},
+		{"TTL", unless(c.ttl >= time.Second, "want at least one second")},
+		{"start", unless(inRange(start), years)},
+		{"end", unless(inRange(c.end(start)), years)},
+		{"extra claims", unless(len(c.extra) <= maxMembers-c.members(), "want at most 1,024 claims in all")},
+	} {
+		f.add(ErrInvalid, check.field, check.problem)
 	}
-	if c.kind != worker {
-		const want = "want a capability from NewWorker"
-		f.add(ErrInvalid, "WithWorkerSID", unless(c.set&workerSIDSet == 0, want))
-		f.add(ErrInvalid, "AllowActivityUpdates", unless(c.grants&activityUpdates == 0, want))
-		f.add(ErrInvalid, "AllowReservationUpdates", unless(c.grants&reservationUpdates == 0, want))
-	}
-	if c.set&friendlyNameSet != 0 {
-		f.add(ErrInvalid, "friendly name", checkFriendlyName(s.friendlyName))
-	}
-	f.add(ErrInvalid, "TaskRouter URL", checkURL(s.taskRouterURL, false))
-	f.add(ErrInvalid, "event bridge URL", checkURL(s.eventBridgeURL, false))
-	f.add(ErrInvalid, "TTL", unless(c.ttl >= time.Second, "want at least one second"))
-	f.add(ErrInvalid, "start", unless(inRange(start), "want a time within the years 1970 to 9999"))
-	f.add(ErrInvalid, "end", unless(inRange(c.end(start)), "want a time within the years 1970 to 9999"))
 	for i, p := range customs {
 		f.add(ErrInvalid, "policy "+strconv.Itoa(i+1), p.problem)
 	}
-	f.add(ErrInvalid, "extra claims", unless(len(c.extra) <= maxExtra, "want at most "+strconv.Itoa(maxExtra)))
 	for i, name := range sortedNames(c.extra) {
 		f.add(ErrInvalid, "extra claim "+strconv.Itoa(i+1)+" by name", checkClaim(name, c.extra[name]))
 	}
@@ -639,15 +640,24 @@ func (c Capability) end(start time.Time) time.Time {
 	return time.Unix(start.Unix()+int64(c.ttl/time.Second), 0)
 }
 
-// maxExtra is maxMembers less the claims that a capability can have itself.
-const maxExtra = maxMembers - 10
+// members returns how many claims the token has without the extra ones.
+func (c Capability) members() int {
+	n := 8 // iss exp version friendly_name account_sid channel workspace_sid policies
+	if c.set&startSet != 0 {
+		n++
+	}
+	if c.kind != workspace {
+		n++
+	}
+	return n
+}
 
 // checkClaim says what is wrong with an extra claim; "" if nothing is.
 func checkClaim(name string, value json.RawMessage) string {
 	if !isName(name, ' ') {
 		return "name: want 1 to 128 printable ASCII characters without quote and backslash"
 	}
-	switch strings.ToLower(name) {
+	switch lower(name) {
 	case "iss", "exp", "nbf", "version", "friendly_name", "account_sid", "channel", "workspace_sid", "worker_sid",
 		"taskqueue_sid", "policies":
 		// In another letter case too: a reader that folds case would take it.
@@ -668,7 +678,7 @@ func checkClaim(name string, value json.RawMessage) string {
 			return "value: want a string"
 		}
 	case "iat":
-		if n, err := strconv.ParseUint(string(value), 10, 64); err != nil || n >= endOfTime {
+		if !only(string(value), isDigit) || integer(string(value)) >= endOfTime {
 			return "value: want a whole number of seconds within the years 1970 to 9999"
 		}
 	}
@@ -683,11 +693,7 @@ func checkSID(sid, prefix string) string {
 }
 
 func checkAuthToken(token string) string {
-	// TrimSpace knows the spaces beyond ASCII.
-	space := func(c rune) bool {
-		return c == ' ' || isControl(c) || c > '~' && strings.TrimSpace(string(c)) == ""
-	}
-	if len(token) < MinKeySize || strings.IndexFunc(token, space) >= 0 {
+	if len(token) < MinKeySize || strings.IndexFunc(token, isSpace) >= 0 || strings.IndexFunc(token, isControl) >= 0 {
 		return strconv.Itoa(len(token)) + " bytes, want at least 32 and no white space or control characters"
 	}
 	return ""
@@ -696,9 +702,14 @@ func checkAuthToken(token string) string {
 func checkFriendlyName(name string) string {
 	n := utf8.RuneCountInString(name)
 	if n < 1 || n > 256 || !utf8.ValidString(name) || strings.IndexFunc(name, isControl) >= 0 {
-		return strconv.Itoa(n) + " characters, want 1 to 256 of valid UTF-8 and no control characters"
+		return "want 1 to 256 characters of valid UTF-8, no control characters"
 	}
 	return ""
+}
+
+// isSpace reports whether c is of Unicode's White_Space and no control character.
+func isSpace(c rune) bool {
+	return strings.ContainsRune(" \u00a0\u1680\u2028\u2029\u202f\u205f\u3000", c) || 0x2000 <= c && c <= 0x200A
 }
 
 // isControl reports whether c is of Unicode's class Cc.
@@ -739,7 +750,7 @@ type Claims struct {
 // there, worker_sid and taskqueue_sid are strings, not empty; friendly_name is a
 // string or null; nbf and iat are numbers; sub and jti are strings. exp, nbf and
 // iat are within the years 1970 to 9999 (RFC 7519 section 2); fractions are kept
-// to less than a microsecond. aud is refused: there is nothing here to compare it
+// to the nanosecond. aud is refused: there is nothing here to compare it
 // with, and then RFC 7519 section 4.1.3 wants it rejected.
 //
 // A policy has url and method (strings), allow or, as ExTwilio writes, allowed
@@ -824,6 +835,47 @@ func (r *reader) nonempty() string {
 	return s
 }
 
+// date reads a NumericDate (RFC 7519 section 2), exactly; what is less than a
+// nanosecond is cut off. The magnitude is decided on the digits, before they
+// become an integer: made one from a float64, 1e300 could become any time at
+// all, and a token that is never valid one that always is.
+func (r *reader) date() time.Time {
+	const zeros = "000000000000000000000" // 12 digits of seconds, 9 of nanoseconds
+	number := r.number()
+	mantissa, exponent, _ := strings.Cut(lower(number), "e")
+	whole, fraction, _ := strings.Cut(strings.TrimPrefix(mantissa, "-"), ".")
+	digits := strings.TrimLeft(whole+fraction, "0")
+	if digits == "" {
+		return time.Unix(0, 0).UTC()
+	}
+	// How many digits, from the first that counts, are seconds or nanoseconds.
+	shift := integer(strings.TrimLeft(exponent, "+-"))
+	if strings.HasPrefix(exponent, "-") {
+		shift = -shift
+	}
+	n := max(int64(len(digits)-len(fraction)+9)+shift, 0)
+	sec, nsec := int64(endOfTime), int64(0)
+	if number[0] != '-' && n <= int64(len(zeros)) {
+		fixed := zeros[n:] + (digits + zeros)[:n]
+		sec, nsec = integer(fixed[:12]), integer(fixed[12:])
+	}
+	if sec >= endOfTime {
+		r.fail("want a number of seconds within the years 1970 to 9999")
+	}
+	return time.Unix(sec, nsec).UTC()
+}
+
+// integer returns the number that decimal digits spell, at most 1e18.
+func integer(digits string) int64 {
+	var n int64
+	for i := 0; i < len(digits); i++ {
+		if n = n*10 + int64(digits[i]-'0'); n > 1e17 {
+			return 1e18
+		}
+	}
+	return n
+}
+
 // MarshalJSON returns the payload of the token with these claims, as the package
 // documentation describes it. (json.Marshal then writes <, >, &, U+2028 and
 // U+2029 as escapes: the same value in another spelling.)
@@ -848,33 +900,31 @@ func (c Claims) MarshalJSON() ([]byte, error) {
 	if err := back.UnmarshalJSON(b); err != nil {
 		return nil, fail(ErrInvalid, strings.TrimPrefix(err.Error(), "capability: "))
 	}
-	same := len(back.Extra) == len(c.Extra)
 	for name, value := range c.Extra {
-		same = same && string(back.Extra[name]) == string(value)
-	}
-	if !same {
-		return nil, fail(ErrInvalid, "extra claims: want names that no field has, and one JSON value each")
+		if string(back.Extra[name]) != string(value) {
+			return nil, fail(ErrInvalid, "extra claims: want names that no field has, and one JSON value each")
+		}
 	}
 	return b, nil
 }
 
 // appendHead appends the payload up to the bracket that opens the policies.
 func (c *Claims) appendHead(b []byte) []byte {
-	b = appendMember(b, `{"iss":`, c.Issuer)
+	b = appendString(b, `{"iss":`, c.Issuer)
 	b = strconv.AppendInt(append(b, `,"exp":`...), c.ExpiresAt.Unix(), 10)
 	if !c.NotBefore.IsZero() {
 		b = strconv.AppendInt(append(b, `,"nbf":`...), c.NotBefore.Unix(), 10)
 	}
-	b = appendMember(b, `,"version":`, c.Version)
-	b = appendMember(b, `,"friendly_name":`, c.FriendlyName)
-	b = appendMember(b, `,"account_sid":`, c.AccountSID)
-	b = appendMember(b, `,"channel":`, c.Channel)
-	b = appendMember(b, `,"workspace_sid":`, c.WorkspaceSID)
+	b = appendString(b, `,"version":`, c.Version)
+	b = appendString(b, `,"friendly_name":`, c.FriendlyName)
+	b = appendString(b, `,"account_sid":`, c.AccountSID)
+	b = appendString(b, `,"channel":`, c.Channel)
+	b = appendString(b, `,"workspace_sid":`, c.WorkspaceSID)
 	if c.WorkerSID != "" {
-		b = appendMember(b, `,"worker_sid":`, c.WorkerSID)
+		b = appendString(b, `,"worker_sid":`, c.WorkerSID)
 	}
 	if c.TaskQueueSID != "" {
-		b = appendMember(b, `,"taskqueue_sid":`, c.TaskQueueSID)
+		b = appendString(b, `,"taskqueue_sid":`, c.TaskQueueSID)
 	}
 	return append(b, `,"policies":[`...)
 }
@@ -886,7 +936,7 @@ func (c *Claims) appendTail(b []byte) []byte {
 	}
 	b = append(b, ']')
 	for _, name := range sortedNames(c.Extra) {
-		b = append(appendMember(b, ",", name), ':')
+		b = append(appendString(b, ",", name), ':')
 		b = append(b, c.Extra[name]...)
 	}
 	return append(b, '}')
@@ -901,13 +951,9 @@ func sortedNames[V any](m map[string]V) []string {
 	return names
 }
 
-func appendMember(b []byte, name, value string) []byte {
-	return appendString(append(b, name...), value)
-}
-
-// appendString appends a JSON string.
-func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
+// appendString appends what goes before a string, and the string as JSON.
+func appendString(b []byte, before, s string) []byte {
+	b = append(append(b, before...), '"')
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {
@@ -1002,17 +1048,17 @@ func (c *Claims) validate(at time.Time, leeway time.Duration) error {
 	if problem := c.relations(); problem != "" {
 		return fail(ErrClaims, problem)
 	}
-	// Both ends as in RFC 7519: valid "on or after" nbf, and not "on or after" exp.
-	if at.Before(c.NotBefore.Add(-leeway)) {
-		return fail(ErrNotYetValid, "nbf is "+seconds(c.NotBefore)+", now is "+seconds(at))
+	// Both ends as in RFC 7519: valid "on or after" nbf, not "on or after" exp.
+	early, late := at.Before(c.NotBefore.Add(-leeway)), !at.Before(c.ExpiresAt.Add(leeway))
+	if !early && !late {
+		return nil
 	}
-	if !at.Before(c.ExpiresAt.Add(leeway)) {
-		return fail(ErrExpired, "exp is "+seconds(c.ExpiresAt)+", now is "+seconds(at))
+	kind, claim := ErrExpired, c.ExpiresAt
+	if early {
+		kind, claim = ErrNotYetValid, c.NotBefore
 	}
-	return nil
+	return fail(kind, "that is at "+strconv.FormatInt(claim.Unix(), 10)+", now is "+strconv.FormatInt(at.Unix(), 10))
 }
-
-func seconds(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
 
 // relations says what is wrong between the claims; "" if nothing is.
 func (c *Claims) relations() string {
@@ -1028,30 +1074,34 @@ func (c *Claims) relations() string {
 	_, audience := c.Extra["aud"]
 	switch {
 	case c.Version != "v1":
-		return "version is " + quote(c.Version) + ", want v1"
+		return "version: want v1"
 	case c.Issuer != c.AccountSID:
-		return "iss is " + quote(c.Issuer) + ", want what account_sid is"
+		return "iss: want what account_sid is"
 	case !isSID(c.AccountSID, "AC"):
-		return "account_sid is " + quote(c.AccountSID) + ", want AC and 32 hexadecimal digits"
+		return "account_sid: want AC and 32 hexadecimal digits"
 	case !isSID(c.WorkspaceSID, "WS"):
-		return "workspace_sid is " + quote(c.WorkspaceSID) + ", want WS and 32 hexadecimal digits"
+		return "workspace_sid: want WS and 32 hexadecimal digits"
 	case workerSID+taskQueueSID == "" && c.Channel != c.WorkspaceSID:
-		return "channel is " + quote(c.Channel) + ", want a worker or task queue SID or what workspace_sid is"
+		return "channel: want a worker or task queue SID, or what workspace_sid is"
 	case c.WorkerSID != workerSID:
-		return "worker_sid is " + quote(c.WorkerSID) + ", want " + quote(workerSID) + " to go with channel"
+		return "worker_sid: want what channel is for a worker, else none"
 	case c.TaskQueueSID != taskQueueSID:
-		return "taskqueue_sid is " + quote(c.TaskQueueSID) + ", want " + quote(taskQueueSID) + " to go with channel"
+		return "taskqueue_sid: want what channel is for a task queue, else none"
 	case !inRange(c.ExpiresAt), !c.NotBefore.IsZero() && !inRange(c.NotBefore):
-		return "exp or nbf is not within the years 1970 to 9999"
+		return "exp, nbf: want times within the years 1970 to 9999"
 	case audience:
-		return "aud is there, want none"
+		return "aud: want none"
 	}
 	return ""
 }
 
-// quote returns a claim for an error text: escaped, and at most 64 bytes.
-func quote(s string) string {
-	const most = 64
-	s = strconv.QuoteToASCII(s[:min(len(s), most)])
-	return s[:min(len(s), most)]
+// lower returns s with its ASCII letters in lower case, and no other changed.
+func lower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] += 'a' - 'A'
+		}
+	}
+	return string(b)
 }

@@ -22,7 +22,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -116,20 +115,17 @@ func verify(token string, key []byte, claims *Claims) ([]byte, error) {
 	}
 	// The size comes first: what follows takes time in proportion to it.
 	if len(token) > MaxTokenSize {
-		return nil, fail(ErrMalformed, "want at most "+strconv.Itoa(MaxTokenSize)+" bytes")
+		return nil, ErrMalformed
 	}
 	dot1, dot2 := strings.IndexByte(token, '.'), strings.LastIndexByte(token, '.')
-	if strings.Count(token, ".") != 2 || dot1 == 0 || dot2 == dot1+1 {
-		return nil, fail(ErrMalformed, "want three parts with dots between them, none empty")
-	}
-	if len(token)-dot2-1 != signatureLen {
-		return nil, fail(ErrMalformed, "signature: want 43 characters")
+	if strings.Count(token, ".") != 2 || dot1 == 0 || dot2 == dot1+1 || len(token)-dot2-1 != signatureLen {
+		return nil, ErrMalformed
 	}
 	// Go's decoder skips CR and LF, even the strict one: with them a token could
 	// be spelled in any number of ways. It refuses every other byte outside the
 	// alphabet, a length of 1 modulo 4, and trailing bits that are not zero.
 	if strings.IndexByte(token, '\r') >= 0 || strings.IndexByte(token, '\n') >= 0 {
-		return nil, fail(ErrMalformed, "want base64url without padding")
+		return nil, ErrMalformed
 	}
 	decoded := make([]byte, encoding.DecodedLen(dot2))
 	n, err1 := encoding.Decode(decoded, []byte(token[:dot1]))
@@ -137,7 +133,7 @@ func verify(token string, key []byte, claims *Claims) ([]byte, error) {
 	var signature [sha256.Size]byte
 	_, err3 := encoding.Decode(signature[:], []byte(token[dot2+1:]))
 	if err1 != nil || err2 != nil || err3 != nil {
-		return nil, fail(ErrMalformed, "want base64url without padding")
+		return nil, ErrMalformed
 	}
 
 	// Step 2. hmac.Equal takes the same time wherever the two differ, so that
@@ -146,7 +142,7 @@ func verify(token string, key []byte, claims *Claims) ([]byte, error) {
 	mac := hmac.New(sha256.New, key)
 	mac.Write(signed)
 	if !hmac.Equal(mac.Sum(signed[:0]), signature[:]) {
-		return nil, fail(ErrSignature, "")
+		return nil, ErrSignature
 	}
 
 	// Step 3.
@@ -173,15 +169,12 @@ func verify(token string, key []byte, claims *Claims) ([]byte, error) {
 // checkKey refuses keys that HMAC would take without a word. HMAC pads a key
 // with zeros, so a key of zeros is the empty key.
 func checkKey(key []byte) error {
-	if len(key) < MinKeySize {
-		return fail(ErrKey, strconv.Itoa(len(key))+" bytes, want at least "+strconv.Itoa(MinKeySize))
-	}
 	var or byte
 	for _, b := range key {
 		or |= b
 	}
-	if or == 0 {
-		return fail(ErrKey, "all bytes are zero")
+	if len(key) < MinKeySize || or == 0 {
+		return ErrKey
 	}
 	return nil
 }
@@ -190,8 +183,7 @@ func checkKey(key []byte) error {
 // comparison keeps the second from overflowing an int of 32 bits.
 func checkSize(payload []byte) error {
 	if len(payload) > MaxTokenSize || tokenSize(len(payload)) > MaxTokenSize {
-		return fail(ErrInvalid, "payload: "+strconv.Itoa(len(payload))+" bytes, more than fit a token of "+
-			strconv.Itoa(MaxTokenSize))
+		return fail(ErrInvalid, "payload: want no more than fits a token of 65,536 bytes")
 	}
 	return nil
 }
@@ -203,16 +195,23 @@ func tokenSize(n int) int {
 
 // sign makes the token. The key and the payload have been checked.
 func sign(payload, key []byte) string {
-	size := tokenSize(len(payload))
-	b := make([]byte, size, size+sha256.Size)
-	n := copy(b, header+".")
-	signed := b[:n+encoding.EncodedLen(len(payload))]
-	encoding.Encode(signed[n:], payload)
+	var token strings.Builder
+	token.Grow(tokenSize(len(payload)))
 	mac := hmac.New(sha256.New, key)
-	mac.Write(signed)
-	b[len(signed)] = '.'
-	encoding.Encode(b[len(signed)+1:], mac.Sum(b[size:]))
-	return string(b)
+	b := append(make([]byte, 0, 1024), header+"."...)
+	for len(payload) > 0 {
+		n := min(len(payload), 720) // a multiple of 3, so that the encodings join
+		end := len(b) + encoding.EncodedLen(n)
+		encoding.Encode(b[len(b):end], payload[:n])
+		mac.Write(b[:end])
+		token.Write(b[:end])
+		payload, b = payload[n:], b[:0]
+	}
+	token.WriteByte('.')
+	var signature [signatureLen]byte
+	encoding.Encode(signature[:], mac.Sum(b))
+	token.Write(signature[:])
+	return token.String()
 }
 
 // ----------------------------------------------------------------------------
@@ -275,7 +274,10 @@ func (r *reader) end() string {
 	return r.fault + ", at byte " + strconv.Itoa(r.where)
 }
 
-// fail records the first fault and moves to the end of the text.
+// fail records the first fault and moves to the end of the text. It is not
+// inlined for the sake of small programs: its callers are many.
+//
+//go:noinline
 func (r *reader) fail(fault string) {
 	if r.fault == "" {
 		r.fault, r.where = fault, r.pos
@@ -453,20 +455,6 @@ func (r *reader) digits() {
 	}
 }
 
-// date reads a NumericDate (RFC 7519 section 2). A float64 is exact for whole
-// seconds, and for fractions to less than a microsecond.
-func (r *reader) date() time.Time {
-	f, err := strconv.ParseFloat(r.number(), 64)
-	// Before the conversion to an integer, which for 1e300 may give any value: a
-	// token that is never valid would be taken for one that always is.
-	if err != nil || !(f >= 0 && f < endOfTime) {
-		r.fail("want a number of seconds within the years 1970 to 9999")
-		return time.Time{}
-	}
-	sec := int64(f)
-	return time.Unix(sec, int64((f-float64(sec))*1e9)).UTC()
-}
-
 // string reads a string and returns it unescaped.
 func (r *reader) string() string {
 	if !r.take('"') {
@@ -542,14 +530,20 @@ func (r *reader) escape(b []byte) []byte {
 
 // hex reads four hexadecimal digits.
 func (r *reader) hex() rune {
-	end := min(r.pos+4, len(r.text))
-	u, err := strconv.ParseUint(r.text[r.pos:end], 16, 16)
-	if err != nil || end-r.pos != 4 {
-		r.fail("want four hexadecimal digits")
-		return 0
+	var u rune
+	for i := 0; i < 4; i++ {
+		d := strings.IndexByte("0123456789abcdefABCDEF", r.peek())
+		if d < 0 {
+			r.fail("want four hexadecimal digits")
+			return 0
+		}
+		if d > 0xF {
+			d -= 6
+		}
+		u = u<<4 | rune(d)
+		r.pos++
 	}
-	r.pos = end
-	return rune(u)
+	return u
 }
 
 // header reads a JOSE header (RFC 7515 section 4).
@@ -560,7 +554,7 @@ func (r *reader) header() {
 		case "alg":
 			alg = r.string()
 		case "typ":
-			if !strings.EqualFold(r.string(), "JWT") {
+			if lower(r.string()) != "jwt" {
 				r.fail("typ is not JWT")
 			}
 		case "crit", "b64", "zip", "enc", "cty", "jwk", "jku", "x5u", "x5c":

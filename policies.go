@@ -65,7 +65,6 @@ type Policy struct {
 //
 // The URL begins with the default TaskRouter URL.
 func ResourceURL(workspaceSID string, path ...string) string {
-	url := taskRouterURL + "/Workspaces/" + workspaceSID
 	if !isSID(workspaceSID, "WS") {
 		return ""
 	}
@@ -73,29 +72,40 @@ func ResourceURL(workspaceSID string, path ...string) string {
 		if !isSegment(segment) && !isWildcard(segment, i == len(path)-1) {
 			return ""
 		}
-		url += "/" + segment
 	}
-	return url
+	return strings.Join(append([]string{taskRouterURL, "Workspaces", workspaceSID}, path...), "/")
 }
 
 // isSID reports whether s is the prefix and 32 hexadecimal digits. SIDs go into
 // policy URLs: there "**" or "WK…/../x" would widen the grant.
 func isSID(s, prefix string) bool {
-	return len(s) == 34 && s[:2] == prefix && only(s[2:], "0123456789abcdefABCDEF")
+	return len(s) == 34 && s[:2] == prefix && only(s[2:], func(c byte) bool {
+		return isDigit(c) || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+	})
 }
 
-// only reports whether the set has every character of s.
-func only(s, set string) bool { return strings.Trim(s, set) == "" }
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
+
+// only reports whether every byte of s is of a class.
+func only(s string, class func(byte) bool) bool {
+	for i := 0; i < len(s); i++ {
+		if !class(s[i]) {
+			return false
+		}
+	}
+	return true
+}
 
 // isSegment reports whether s is one segment of a URL's path, no wildcard. The
 // characters are RFC 3986's unreserved ones. No percent sign, since what a
 // server decodes after matching must not be in a policy, and no dot segments,
 // since a server may resolve them.
 func isSegment(s string) bool {
-	return s != "" && s != "." && s != ".." && only(s, lower+"ABCDEFGHIJKLMNOPQRSTUVWXYZ-_.~")
+	return s != "" && s != "." && s != ".." && only(s, func(c byte) bool {
+		return isLower(c) || isDigit(c) || 'A' <= c && c <= 'Z' || c == '-' || c == '_' || c == '.' || c == '~'
+	})
 }
-
-const lower = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 // isWildcard reports whether s is a wildcard where it stands.
 func isWildcard(s string, last bool) bool { return s == "*" || s == "**" && last }
@@ -134,12 +144,14 @@ func isHost(s string) bool {
 	for more := true; more; {
 		var label string
 		label, host, more = strings.Cut(host, ".")
-		if label == "" || !only(label, lower+"-") {
+		if label == "" || !only(label, func(c byte) bool { return isLower(c) || isDigit(c) || c == '-' }) {
 			return false
 		}
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	return !hasPort || err == nil && n != 0 && n != 443 && strconv.FormatUint(n, 10) == port
+	if !hasPort {
+		return true
+	}
+	return only(port, isDigit) && integer(port) <= 65535 && port != "" && port[0] != '0' && port != "443"
 }
 
 // checkMethod says what is wrong with a method; "" if nothing is.
@@ -287,6 +299,9 @@ func (c Capability) appendRules(b []byte, s settings) []byte {
 	return b
 }
 
+// appendAll is not inlined for the sake of small programs: its callers are many.
+//
+//go:noinline
 func appendAll(b []byte, parts ...string) []byte {
 	for _, part := range parts {
 		b = append(b, part...)
@@ -296,13 +311,13 @@ func appendAll(b []byte, parts ...string) []byte {
 
 // appendPolicy appends a policy of any content, and a comma.
 func appendPolicy(b []byte, p Policy) []byte {
-	b = appendMember(b, `{"url":`, p.URL)
+	b = appendString(b, `{"url":`, p.URL)
 	return appendRest(b, p.Method, p.QueryFilter, p.PostFilter, p.Allow)
 }
 
 // appendRest appends what follows a policy's URL.
 func appendRest(b []byte, method string, query, post Filter, allow bool) []byte {
-	b = appendMember(b, `,"method":`, method)
+	b = appendString(b, `,"method":`, method)
 	b = appendFilter(append(b, `,"query_filter":{`...), query)
 	b = appendFilter(append(b, `},"post_filter":{`...), post)
 	b = strconv.AppendBool(append(b, `},"allow":`...), allow)
@@ -314,7 +329,7 @@ func appendFilter(b []byte, f Filter) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendMember(b, "", name)
+		b = appendString(b, "", name)
 		b = strconv.AppendBool(append(b, `:{"required":`...), bool(f[name]))
 		b = append(b, '}')
 	}
@@ -388,7 +403,8 @@ func (r *reader) filter() Filter {
 // one of the method to the URL with the parameters named. The method is as in a
 // policy. The URL is too, but without wildcards; one slash at its end does not
 // matter. The parameters are those of the query for GET and DELETE, those of the
-// body for the other methods; give names, not values.
+// body for the other methods; give names, not values (a=b is the name a=b, which
+// no policy requires).
 //
 // The error is ErrInvalid if the method, the URL or the name of a parameter is
 // not of that form (a query belongs into params), so that a slip cannot make a
@@ -405,8 +421,9 @@ func (r *reader) filter() Filter {
 // not granting rather than on Deny.
 //
 // In grants that another library wrote, a segment that has * among other
-// characters is taken for *, ** matches all that follows wherever it stands, and
-// one slash at the end does not matter. In denials such things match nothing.
+// characters is taken for *, ** matches all that follows wherever it stands, the
+// host included, and one slash at the end does not matter. In denials such things
+// match nothing.
 func (c Claims) Allows(method, url string, params ...string) (bool, error) {
 	url = strings.TrimSuffix(url, "/")
 	if problem := checkMethod(method); problem != "" {
@@ -422,13 +439,13 @@ func (c Claims) Allows(method, url string, params ...string) (bool, error) {
 	if problem := checkFilter(given); problem != "" {
 		return false, fail(ErrInvalid, "parameters: "+problem)
 	}
-	allowed := false
+	allowed, segments := false, strings.Split(url, "/")
 	for _, p := range c.Policies {
 		filter := p.PostFilter
 		if method == "GET" || method == "DELETE" {
 			filter = p.QueryFilter
 		}
-		if p.Method == method && matches(p, url) && satisfies(given, filter) {
+		if p.Method == method && matches(p, segments) && satisfies(given, filter) {
 			if !p.Allow {
 				return false, nil
 			}
@@ -448,28 +465,25 @@ func satisfies(given, f Filter) bool {
 	return true
 }
 
-// matches reports whether the policy's URL matches url, which is of the grammar.
-func matches(p Policy, url string) bool {
+// matches reports whether the policy's URL matches one that is of the grammar.
+// The segments are what is between the slashes: the third is the host.
+func matches(p Policy, segments []string) bool {
 	pattern := p.URL
 	if p.Allow {
 		pattern = strings.TrimSuffix(pattern, "/")
 	}
-	want, have := strings.Split(pattern, "/"), strings.Split(url, "/")
-	for i, segment := range want {
-		// Segments 0 to 2 are the scheme and the host: no wildcard there.
-		if i > 2 && strings.Contains(segment, "**") {
-			if p.Allow {
-				return true
-			}
-			return segment == "**" && i == len(want)-1 && i < len(have)
+	want := strings.Split(pattern, "/")
+	for i, s := range want {
+		if p.Allow && strings.Contains(s, "**") {
+			return true
 		}
-		if i >= len(have) {
+		if i >= len(segments) {
 			return false
 		}
-		wild := segment == "*" || p.Allow && strings.Contains(segment, "*")
-		if segment != have[i] && !(wild && i > 2) {
-			return false
+		if p.Allow && strings.Contains(s, "*") || i > 2 && s == "*" || s == segments[i] {
+			continue
 		}
+		return i > 2 && s == "**" && i == len(want)-1
 	}
-	return len(want) == len(have)
+	return len(want) == len(segments)
 }
