@@ -693,7 +693,7 @@ func checkSID(sid, prefix string) string {
 }
 
 func checkAuthToken(token string) string {
-	if len(token) < MinKeySize || strings.IndexFunc(token, isSpace) >= 0 || strings.IndexFunc(token, isControl) >= 0 {
+	if len(token) < MinKeySize || strings.IndexFunc(token, isBlank) >= 0 {
 		return strconv.Itoa(len(token)) + " bytes, want at least 32 and no white space or control characters"
 	}
 	return ""
@@ -707,9 +707,10 @@ func checkFriendlyName(name string) string {
 	return ""
 }
 
-// isSpace reports whether c is of Unicode's White_Space and no control character.
-func isSpace(c rune) bool {
-	return strings.ContainsRune(" \u00a0\u1680\u2028\u2029\u202f\u205f\u3000", c) || 0x2000 <= c && c <= 0x200A
+// isBlank reports whether c is of Unicode's White_Space or class Cc.
+func isBlank(c rune) bool {
+	return c <= ' ' || c >= 0x7F && (isControl(c) || 0x2000 <= c && c <= 0x200A ||
+		strings.ContainsRune("\u00a0\u1680\u2028\u2029\u202f\u205f\u3000", c))
 }
 
 // isControl reports whether c is of Unicode's class Cc.
@@ -954,21 +955,23 @@ func sortedNames[V any](m map[string]V) []string {
 // appendString appends what goes before a string, and the string as JSON.
 func appendString(b []byte, before, s string) []byte {
 	b = append(append(b, before...), '"')
+	plain := 0 // where what needs no escape begins
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		switch {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c >= ' ':
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		b = append(append(b, s[plain:i]...), '\\')
+		plain = i + 1
+		if c >= ' ' {
 			b = append(b, c)
-		case strings.IndexByte("\b\f\n\r\t", c) >= 0:
-			b = append(b, '\\', "btn?fr"[c-'\b'])
-		default:
-			b = append(b, `\u00`...)
-			b = append(b, "0123456789abcdef"[c>>4], "0123456789abcdef"[c&0xF])
+		} else if strings.IndexByte("\b\f\n\r\t", c) >= 0 {
+			b = append(b, "btn?fr"[c-'\b'])
+		} else {
+			b = append(b, 'u', '0', '0', '0'+c>>4, "0123456789abcdef"[c&0xF])
 		}
 	}
-	return append(b, '"')
+	return append(append(b, s[plain:]...), '"')
 }
 
 // A Clock says at which instant claims are validated. The zero value is the

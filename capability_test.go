@@ -1618,10 +1618,10 @@ func TestAuthToken(t *testing.T) {
 	}
 }
 
-// isSpace and isControl are the tables of Unicode.
+// isBlank and isControl are the tables of Unicode.
 func TestRunes(t *testing.T) {
 	for r := rune(0); r <= unicode.MaxRune; r++ {
-		if isControl(r) != unicode.IsControl(r) || (isSpace(r) || isControl(r)) != (unicode.IsSpace(r) || unicode.IsControl(r)) {
+		if isControl(r) != unicode.IsControl(r) || isBlank(r) != (unicode.IsSpace(r) || unicode.IsControl(r)) {
 			t.Errorf("%U", r)
 		}
 	}

@@ -325,6 +325,9 @@ func appendRest(b []byte, method string, query, post Filter, allow bool) []byte 
 }
 
 func appendFilter(b []byte, f Filter) []byte {
+	if len(f) == 0 {
+		return b
+	}
 	for i, name := range sortedNames(f) {
 		if i > 0 {
 			b = append(b, ',')
