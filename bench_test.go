@@ -119,3 +119,69 @@ func BenchmarkRejectForged(b *testing.B) {
 		benchOK = err != nil
 	}
 }
+
+// The scale series: the time must grow with the token, and no faster.
+func BenchmarkScale(b *testing.B) {
+	for _, n := range []int{1, 10, 100} {
+		b.Run("FloorSign/"+strconv.Itoa(n), func(b *testing.B) {
+			_, payload := benchSetup(b, n)
+			for i := 0; i < b.N; i++ {
+				benchOK = len(floorSign(payload, []byte(testKey))) > 0
+			}
+		})
+		b.Run("Token/"+strconv.Itoa(n), func(b *testing.B) {
+			benchSetup(b, n)
+			for i := 0; i < b.N; i++ {
+				benchToken, _ = benchCapability(n).Token()
+			}
+		})
+		b.Run("FloorVerify/"+strconv.Itoa(n), func(b *testing.B) {
+			token, _ := benchSetup(b, n)
+			for i := 0; i < b.N; i++ {
+				benchOK = floorVerify(token, []byte(testKey))
+			}
+		})
+		b.Run("VerifyAndValidate/"+strconv.Itoa(n), func(b *testing.B) {
+			token, _ := benchSetup(b, n)
+			for i := 0; i < b.N; i++ {
+				benchClaims, _ = VerifyAndValidate(token, []byte(testKey), Clock{})
+			}
+		})
+	}
+}
+
+// worstPayloads fill a token of MaxTokenSize with what costs the reader most, each
+// beside a plain string of the same size. Only who holds the key can make them.
+var worstPayloads = map[string]func() string{
+	"Plain": func() string { return `"` + strings.Repeat("x", 48000) + `",` },
+	"Deep":  func() string { return strings.Repeat(strings.Repeat("[", 30)+strings.Repeat("]", 30)+",", 780) },
+	"Members": func() string {
+		var members []string
+		for i := 0; i < maxMembers; i++ {
+			members = append(members, `"`+strconv.FormatInt(int64(i*7919%maxMembers), 36)+`":0`)
+		}
+		object := "{" + strings.Join(members, ",") + "}"
+		return strings.Repeat(object+",", 48000/len(object))
+	},
+	"Escapes": func() string { return `"` + strings.Repeat(`\u0041`, 8000) + `",` },
+}
+
+func BenchmarkWorst(b *testing.B) {
+	for name, text := range worstPayloads {
+		payload := `{"x":[` + text() + `0]}`
+		b.Run(name, func(b *testing.B) {
+			token, err := Sign([]byte(payload), []byte(testKey))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(len(token)))
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := 0; i < b.N; i++ {
+				if _, err := VerifySignature(token, []byte(testKey)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -482,7 +482,7 @@ func (c Capability) Deny(method, url string, queryFilter, postFilter Filter) Cap
 func (c Capability) add(p Policy) Capability {
 	next := custom{problem: checkPolicy(p), previous: c.custom}
 	if next.problem == "" {
-		next.json = appendPolicy(nil, p)
+		next.json = appendPolicy(make([]byte, 0, 256), p)
 	}
 	c.custom = &next
 	return c

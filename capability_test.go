@@ -11,12 +11,15 @@ import (
 	"fmt"
 	"go/ast"
 	"go/parser"
+	"go/printer"
 	"go/token"
 	"log/slog"
 	"math/big"
 	"math/rand"
 	"os"
 	"reflect"
+	"regexp"
+	"runtime"
 	"sort"
 	"strconv"
 	"strings"
@@ -1020,6 +1023,41 @@ func TestClaims(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: accepted", payload)
 		}
+	}
+}
+
+// The other tokens of the same account, with the same key: none passes as a
+// TaskRouter capability.
+func TestOtherKinds(t *testing.T) {
+	clock := Clock{At: testStart}
+	voice := `{"iss":"` + testAccount + `","exp":1464099968,"scope":"scope:client:incoming?clientName=alice scope:client:outgoing?appSid=AP0123456789abcdef0123456789abcdef"}`
+	access := `{"jti":"SK0123456789abcdef0123456789abcdef-1464096368","iss":"SK0123456789abcdef0123456789abcdef","sub":"` + testAccount +
+		`","exp":1464099968,"grants":{"identity":"alice","task_router":{"workspace_sid":"` + testWorkspace + `","worker_sid":"` + testWorker + `","role":"worker"}}}`
+	good := payloadWith()
+	for name, test := range map[string]struct{ header, payload string }{
+		"voice capability":                    {plainHeader, voice},
+		"Access Token":                        {`{"alg":"HS256","typ":"JWT","cty":"twilio-fpa;v=1"}`, access},
+		"Access Token without cty":            {plainHeader, access},
+		"capability under an Access header":   {`{"alg":"HS256","typ":"JWT","cty":"twilio-fpa;v=1"}`, good},
+		"capability of another service":       {plainHeader, strings.Replace(good, `"v1"`, `"v2"`, 1)},
+		"any other claims":                    {plainHeader, `{"sub":"alice","exp":1464099968}`},
+		"ID token with the right account":     {plainHeader, payloadWith("aud", quoted(testAccount))},
+		"task queue token posing as worker's": {plainHeader, payloadWith("channel", quoted(testTaskQueue), "taskqueue_sid", quoted(testTaskQueue))},
+	} {
+		tok := signRaw(test.header, test.payload, []byte(testKey))
+		claims, err := VerifyAndValidate(tok, []byte(testKey), clock)
+		if err == nil || !reflect.DeepEqual(claims, Claims{}) {
+			t.Errorf("%s: accepted", name)
+		}
+		wantKinds(t, err, ErrClaims)
+	}
+	if _, err := VerifyAndValidate(signRaw(plainHeader, good, []byte(testKey)), []byte(testKey), clock); err != nil {
+		t.Error(err)
+	}
+	// And nothing made here passes as a voice capability or has grants.
+	for _, name := range []string{"scope", "grants"} {
+		_, err := testCapability().WithClaims(map[string]any{name: "x"}).Token()
+		wantKinds(t, err, ErrInvalid)
 	}
 }
 
@@ -2405,6 +2443,7 @@ func TestAllowsRefuses(t *testing.T) {
 // The package documentation shows the payload and the token of its example with
 // line breaks. These are the bytes that the code makes.
 func TestDocExample(t *testing.T) {
+	skipMutated(t)
 	_, files := sources(t)
 	doc := strings.ReplaceAll(files["capability.go"].Doc.Text(), "\n\t", "\n")
 	joined := strings.ReplaceAll(doc[strings.Index(doc, "# Example"):], "\n", "")
@@ -2415,5 +2454,331 @@ func TestDocExample(t *testing.T) {
 	}
 	if !strings.HasSuffix(joined, ":"+token) {
 		t.Errorf("the documentation does not end with %s", token)
+	}
+}
+
+// skipMutated skips a test that looks at the source text: it would fail for any
+// change at all, and hide that no other test does. .ci/mutants sets the variable.
+func skipMutated(t *testing.T) {
+	if os.Getenv("CAPABILITY_MUTATION") != "" {
+		t.Skip("the sources are mutated")
+	}
+}
+
+// golden compares got with a file of testdata, or writes it with -update.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile("testdata/"+name, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; if that is meant, run go test -update and read the difference\ngot\n%s", name, got)
+	}
+}
+
+// The exported names and signatures are a promise to those who vendor the
+// package.
+func TestAPI(t *testing.T) {
+	skipMutated(t)
+	var b strings.Builder
+	for _, name := range []string{"jwt.go", "capability.go", "policies.go"} {
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.FileExports(f)
+		fmt.Fprintf(&b, "// %s\n", name)
+		for _, decl := range f.Decls {
+			if gen, ok := decl.(*ast.GenDecl); ok && gen.Tok == token.IMPORT {
+				continue
+			}
+			if fn, ok := decl.(*ast.FuncDecl); ok {
+				fn.Body = nil
+				if !isExported(fn) {
+					continue
+				}
+			}
+			if err := printer.Fprint(&b, fset, decl); err != nil {
+				t.Fatal(err)
+			}
+			b.WriteString("\n")
+		}
+	}
+	golden(t, "api.txt", b.String())
+}
+
+// isExported reports whether a function, or a method and its type, is exported.
+func isExported(fn *ast.FuncDecl) bool {
+	if fn.Recv != nil {
+		t := fn.Recv.List[0].Type
+		if star, ok := t.(*ast.StarExpr); ok {
+			t = star.X
+		}
+		if id, ok := t.(*ast.Ident); ok && !id.IsExported() {
+			return false
+		}
+	}
+	return fn.Name.IsExported()
+}
+
+// eachExported calls do for every exported identifier, with its documentation.
+func eachExported(f *ast.File, do func(name string, doc ...*ast.CommentGroup)) {
+	for _, decl := range f.Decls {
+		switch decl := decl.(type) {
+		case *ast.FuncDecl:
+			if isExported(decl) {
+				do(decl.Name.Name, decl.Doc)
+			}
+		case *ast.GenDecl:
+			for _, spec := range decl.Specs {
+				switch spec := spec.(type) {
+				case *ast.TypeSpec:
+					if !spec.Name.IsExported() {
+						continue
+					}
+					do(spec.Name.Name, decl.Doc, spec.Doc)
+					if s, ok := spec.Type.(*ast.StructType); ok {
+						for _, field := range s.Fields.List {
+							for _, name := range field.Names {
+								if name.IsExported() {
+									do(spec.Name.Name+"."+name.Name, field.Doc, field.Comment)
+								}
+							}
+						}
+					}
+				case *ast.ValueSpec:
+					for _, name := range spec.Names {
+						if name.IsExported() {
+							do(name.Name, spec.Doc, spec.Comment)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// What a reader may rely on without reading on: everything exported is
+// documented; there is no init and no variable that another package could set,
+// but for the errors; no function is longer than 60 lines.
+func TestConventions(t *testing.T) {
+	fset, files := sources(t)
+	n := 0
+	for name, f := range files {
+		eachExported(f, func(id string, docs ...*ast.CommentGroup) {
+			n++
+			for _, doc := range docs {
+				if doc != nil {
+					return
+				}
+			}
+			t.Errorf("%s: %s has no documentation", name, id)
+		})
+		for _, decl := range f.Decls {
+			switch decl := decl.(type) {
+			case *ast.FuncDecl:
+				if decl.Name.Name == "init" {
+					t.Errorf("%s has an init", name)
+				}
+				if lines := fset.Position(decl.End()).Line - fset.Position(decl.Pos()).Line + 1; lines > 60 {
+					t.Errorf("%s: %s has %d lines", name, decl.Name.Name, lines)
+				}
+			case *ast.GenDecl:
+				for _, spec := range decl.Specs {
+					if v, ok := spec.(*ast.ValueSpec); ok && decl.Tok == token.VAR {
+						for _, id := range v.Names {
+							if id.IsExported() && !strings.HasPrefix(id.Name, "Err") {
+								t.Errorf("%s exports the variable %s", name, id.Name)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	if n < 60 {
+		t.Errorf("only %d exported identifiers", n)
+	}
+}
+
+// A MAC is compared by hmac.Equal and by nothing else: a comparison that stops at
+// the first difference tells how far a forgery is right. No test of behaviour
+// can see that.
+func TestNoPlainComparison(t *testing.T) {
+	_, files := sources(t)
+	calls := 0
+	isMAC := func(e ast.Expr) (found bool) {
+		ast.Inspect(e, func(n ast.Node) bool {
+			if id, ok := n.(*ast.Ident); ok && (id.Name == "signature" || id.Name == "mac" || id.Name == "sum") {
+				found = true
+			}
+			return true
+		})
+		return found
+	}
+	for name, f := range files {
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.BinaryExpr:
+				if (n.Op == token.EQL || n.Op == token.NEQ) && (isMAC(n.X) || isMAC(n.Y)) {
+					t.Errorf("%s compares a MAC with %s", name, n.Op)
+				}
+			case *ast.CallExpr:
+				if sel, ok := n.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "Equal" {
+					if pkg, ok := sel.X.(*ast.Ident); !ok || pkg.Name != "hmac" {
+						t.Errorf("%s calls an Equal that is not hmac's", name)
+					} else if len(n.Args) == 2 && isMAC(n.Args[0]) && isMAC(n.Args[1]) {
+						calls++
+					}
+				}
+			}
+			return true
+		})
+	}
+	if calls != 1 {
+		t.Errorf("%d calls of hmac.Equal, want 1", calls)
+	}
+}
+
+// declared returns the names of the functions and methods of a file.
+func declared(t *testing.T, name string) map[string]bool {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, decl := range f.Decls {
+		if fn, ok := decl.(*ast.FuncDecl); ok {
+			names[fn.Name.Name] = true
+		}
+	}
+	return names
+}
+
+// Every row of SECURITY.md's tables that names a function or a test names one
+// that exists.
+func TestSecurityTable(t *testing.T) {
+	data, err := os.ReadFile("SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	functions := map[string]map[string]bool{}
+	for _, name := range []string{"jwt.go", "capability.go", "policies.go"} {
+		functions[name] = declared(t, name)
+	}
+	tests := map[string]bool{}
+	for _, name := range []string{"capability_test.go", "fuzz_test.go", "example_test.go"} {
+		for id := range declared(t, name) {
+			tests[id] = true
+		}
+	}
+	code := regexp.MustCompile("`(jwt|capability|policies)\\.go: ([A-Za-z.]+)`")
+	test := regexp.MustCompile("`((?:Test|Fuzz|Example)[A-Za-z0-9_]*)`")
+	rows := 0
+	for _, line := range strings.Split(string(data), "\n") {
+		if !strings.HasPrefix(line, "| ") {
+			continue
+		}
+		found := code.FindAllStringSubmatch(line, -1)
+		for _, m := range found {
+			name := m[2][strings.LastIndex(m[2], ".")+1:]
+			if !functions[m[1]+".go"][name] {
+				t.Errorf("%s.go has no function %s: %s", m[1], name, line)
+			}
+		}
+		named := test.FindAllStringSubmatch(line, -1)
+		for _, m := range named {
+			if !tests[m[1]] {
+				t.Errorf("there is no %s: %s", m[1], line)
+			}
+		}
+		if len(found) > 0 {
+			rows++
+			if len(named) == 0 {
+				t.Errorf("code without a test: %s", line)
+			}
+		}
+	}
+	if rows < 45 {
+		t.Errorf("only %d rows name code", rows)
+	}
+}
+
+// The sums of the three files in README.md, for those who copy them.
+func TestVendoringCard(t *testing.T) {
+	skipMutated(t)
+	data, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	card := "| file | lines | SHA-256 |\n|---|---|---|\n"
+	for _, name := range []string{"jwt.go", "capability.go", "policies.go"} {
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		card += fmt.Sprintf("| `%s` | %d | `%x` |\n", name, bytes.Count(source, []byte("\n")), sha256.Sum256(source))
+	}
+	old := regexp.MustCompile(`\| file \| lines \| SHA-256 \|\n(\|.*\n)*`)
+	if *update {
+		data = old.ReplaceAll(data, []byte(card))
+		if err := os.WriteFile("README.md", data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := string(old.Find(data)); got != card {
+		t.Errorf("README.md has\n%swant\n%sgo test -update writes it", got, card)
+	}
+}
+
+// Allocations above the floor of bench_test.go. They do not depend on how fast
+// the machine is.
+func TestAllocations(t *testing.T) {
+	t.Setenv("TWILIO_ACCOUNT_SID", testAccount)
+	t.Setenv("TWILIO_AUTH_TOKEN", testKey)
+	key := []byte(testKey)
+	tok := Must(benchCapability(0).Token())
+	payload := Must(VerifySignature(tok, key))
+	forged := tok[:len(tok)-2] + "AA"
+	// Compilers before Go 1.22 copy a string to make it bytes even to read it.
+	slack := 0.0
+	if v := runtime.Version(); strings.HasPrefix(v, "go1.21") {
+		slack = 3
+	}
+	sign := testing.AllocsPerRun(100, func() { floorSign(payload, key) })
+	verify := testing.AllocsPerRun(100, func() { floorVerify(tok, key) })
+	for _, test := range []struct {
+		name        string
+		floor, most float64
+		run         func() error
+	}{
+		{"Token", sign, 4, func() error { _, err := benchCapability(0).Token(); return err }},
+		{"VerifyAndValidate", verify, 8, func() error { _, err := VerifyAndValidate(tok, key, Clock{}); return err }},
+		{"VerifySignature", verify, 6, func() error { _, err := VerifySignature(tok, key); return err }},
+	} {
+		got := testing.AllocsPerRun(100, func() {
+			if err := test.run(); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if got > test.floor+test.most+slack {
+			t.Errorf("%s: %v allocations, want at most %v above the floor's %v", test.name, got, test.most, test.floor)
+		}
+	}
+	got := testing.AllocsPerRun(100, func() {
+		if _, err := VerifyAndValidate(forged, key, Clock{}); err != ErrSignature {
+			t.Fatal(err)
+		}
+	})
+	if got > verify+2+slack {
+		t.Errorf("refusing a forged token: %v allocations, want at most 2 above the floor's %v", got, verify)
 	}
 }
