@@ -45,8 +45,9 @@
 //	{"url":"…","method":"…","query_filter":{},"post_filter":{},"allow":true}
 //
 // and a filter is {"ActivitySid":{"required":true}}, its names sorted. Strings
-// escape the quote, the backslash and U+0000 to U+001F, nothing else. A SID is
-// two letters (AC, WS, WK, WQ) and 32 hexadecimal digits in either case.
+// escape the quote, the backslash and U+0000 to U+001F (\b \f \n \r \t, else
+// \u00xx), nothing else. A SID is two letters (AC, WS, WK, WQ) and 32 hexadecimal
+// digits in either case.
 //
 // # Policies
 //
@@ -189,8 +190,7 @@ func fail(kind error, detail string) error {
 	return &failure{[]byte(kind.Error() + ": " + detail), []error{kind}}
 }
 
-// add adds a field and what is wrong with it;
-// nothing is wrong if problem is "".
+// add adds a field and its problem; with "" there is none.
 func (f *failure) add(kind error, field, problem string) {
 	if problem == "" {
 		return
@@ -751,8 +751,8 @@ type Claims struct {
 // there, worker_sid and taskqueue_sid are strings, not empty; friendly_name is a
 // string or null; nbf and iat are numbers; sub and jti are strings. exp, nbf and
 // iat are within the years 1970 to 9999 (RFC 7519 section 2); fractions are kept
-// to the nanosecond. aud is refused: there is nothing here to compare it
-// with, and then RFC 7519 section 4.1.3 wants it rejected.
+// to the nanosecond. aud is refused: there is nothing here to compare it with,
+// and then RFC 7519 section 4.1.3 wants it rejected.
 //
 // A policy has url and method (strings), allow or, as ExTwilio writes, allowed
 // (true or false, the same if both are there), and may have query_filter and
@@ -1002,7 +1002,8 @@ func (clock Clock) resolve() (time.Time, error) {
 
 // VerifyAndValidate returns the claims of a token that was signed with key and
 // is a TaskRouter capability that is valid at the clock's instant. The key is
-// the account's auth token.
+// the account's auth token, without the line feed that a file may end with: with
+// it every token is ErrSignature.
 //
 // It checks the clock (ErrInvalid), does what VerifySignature does (ErrKey,
 // ErrMalformed, ErrSignature, ErrClaims), reads the claims as
