@@ -399,8 +399,8 @@ func (c Capability) StartingAt(t time.Time) Capability {
 // A name has 1 to 128 printable ASCII characters without quote and backslash. It
 // is not, in any letter case, a name that a capability has (iss, exp, nbf,
 // version, friendly_name, account_sid, channel, workspace_sid, worker_sid,
-// taskqueue_sid, policies), nor aud, scope or grants: those would make the same
-// string another kind of Twilio token. sub and jti are strings, iat is a whole
+// taskqueue_sid, policies), nor scope or grants, which would make the same string
+// another kind of Twilio token, nor aud, which UnmarshalJSON refuses. sub and jti are strings, iat is a whole
 // number of seconds within the years 1970 to 9999. A value must read back as
 // strict JSON, and the token has at most 1,024 claims in all.
 func (c Capability) WithClaims(extra map[string]any) Capability {
@@ -490,12 +490,14 @@ func (c Capability) add(p Policy) Capability {
 
 // customs returns the calls of Allow and Deny in their order.
 func (c Capability) customs() []*custom {
-	var list []*custom
+	n := 0
 	for p := c.custom; p != nil; p = p.previous {
-		list = append(list, p)
+		n++
 	}
-	for i, j := 0, len(list)-1; i < j; i, j = i+1, j-1 {
-		list[i], list[j] = list[j], list[i]
+	list := make([]*custom, n)
+	for p := c.custom; p != nil; p = p.previous {
+		n--
+		list[n] = p
 	}
 	return list
 }
@@ -652,19 +654,19 @@ func (c Capability) members() int {
 	return n
 }
 
+// reserved has the names that no extra claim may have. A name has no quotes.
+const reserved = `"iss"exp"nbf"version"friendly_name"account_sid"channel"workspace_sid"worker_sid"taskqueue_sid"policies"` +
+	`"aud"scope"grants"`
+
 // checkClaim says what is wrong with an extra claim; "" if nothing is.
 func checkClaim(name string, value json.RawMessage) string {
 	if !isName(name, ' ') {
 		return "name: want 1 to 128 printable ASCII characters without quote and backslash"
 	}
-	switch lower(name) {
-	case "iss", "exp", "nbf", "version", "friendly_name", "account_sid", "channel", "workspace_sid", "worker_sid",
-		"taskqueue_sid", "policies":
-		// In another letter case too: a reader that folds case would take it.
-		return "name: a capability has its own claim of this name"
-	case "aud", "scope", "grants":
-		// The same key signs Twilio's voice capability tokens, which have a scope.
-		return "name: it would make the token one of another kind"
+	// In another letter case too: a reader that folds case would take it for one
+	// of ours, or for the scope of a voice capability, which the same key signs.
+	if strings.Contains(reserved, `"`+lower(name)+`"`) {
+		return "name: reserved, in any letter case"
 	}
 	r := newReader(string(value))
 	r.depth = 1 // the payload
@@ -964,7 +966,7 @@ func appendString(b []byte, before, s string) []byte {
 		b = append(append(b, s[plain:i]...), '\\')
 		plain = i + 1
 		if c >= ' ' {
-			b = append(b, c)
+			plain = i // the character itself, unchanged
 		} else if strings.IndexByte("\b\f\n\r\t", c) >= 0 {
 			b = append(b, "btn?fr"[c-'\b'])
 		} else {

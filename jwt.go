@@ -3,7 +3,7 @@ package capability
 // This file holds the JWS: compact serialization (RFC 7515 section 7.1) with
 // HS256 (RFC 7518 section 3.2) and nothing else, and the strict JSON reader.
 //
-// Invariants, cited by the tests as "inv N":
+// Invariants (SECURITY.md has the test for each):
 //
 //  1. No byte of a token reaches the JSON reader before its MAC has been
 //     verified.
@@ -448,7 +448,7 @@ func (r *reader) number() string {
 // digits moves past one or more digits.
 func (r *reader) digits() {
 	if c := r.peek(); c < '0' || c > '9' {
-		r.fail("want a number")
+		r.fail("want a value, or a digit of one")
 	}
 	for c := r.peek(); c >= '0' && c <= '9'; c = r.peek() {
 		r.pos++

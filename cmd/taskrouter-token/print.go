@@ -6,6 +6,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"sort"
 	"strconv"
 	"strings"
@@ -48,9 +49,13 @@ func describe(claims capability.Claims, clock capability.Clock) string {
 	line("worker_sid", claims.WorkerSID)
 	line("taskqueue_sid", claims.TaskQueueSID)
 
-	left := claims.ExpiresAt.Add(clock.Leeway).Sub(clock.At).Truncate(time.Second)
-	fmt.Fprintf(&b, "\nvalid for another %v, counted from %s, with a leeway of %v\n",
-		left, clock.At.UTC().Format(time.RFC3339), clock.Leeway)
+	left := claims.ExpiresAt.Add(clock.Leeway).Sub(clock.At)
+	text := left.Truncate(time.Second).String()
+	if left == math.MaxInt64 { // the longest Duration there is
+		text = "292 years or more"
+	}
+	fmt.Fprintf(&b, "\nvalid for another %s, counted from %s, with a leeway of %v\n",
+		text, clock.At.UTC().Format(time.RFC3339), clock.Leeway)
 
 	fmt.Fprintf(&b, "\npolicies: %d\n", len(claims.Policies))
 	for _, p := range claims.Policies {
