@@ -2732,6 +2732,41 @@ func TestSecurityTable(t *testing.T) {
 	}
 }
 
+// The reading order of SECURITY.md covers the three files, and each function is
+// where it says.
+func TestReadingOrder(t *testing.T) {
+	skipMutated(t)
+	data, err := os.ReadFile("SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fset, files := sources(t)
+	row := regexp.MustCompile(`(?m)^\| \d+ \| (\w+\.go) (\d+)-(\d+) \| (.*) \|$`)
+	read := map[string]int{} // lines so far
+	for _, m := range row.FindAllStringSubmatch(string(data), -1) {
+		first, _ := strconv.Atoi(m[2])
+		last, _ := strconv.Atoi(m[3])
+		for _, name := range regexp.MustCompile("`(\\w+)`").FindAllStringSubmatch(m[4], -1) {
+			found := false
+			for _, decl := range files[m[1]].Decls {
+				line := fset.Position(decl.Pos()).Line
+				if fn, ok := decl.(*ast.FuncDecl); ok && fn.Name.Name == name[1] && first <= line && line <= last {
+					found = true
+				}
+			}
+			if !found {
+				t.Errorf("%s is not in lines %d to %d of %s", name[1], first, last, m[1])
+			}
+		}
+		read[m[1]] += last - first + 1
+	}
+	for name, f := range files {
+		if lines := fset.File(f.Pos()).LineCount(); read[name] != lines {
+			t.Errorf("the reading order has %d lines of %s, which has %d", read[name], name, lines)
+		}
+	}
+}
+
 // The sums of the three files in README.md, for those who copy them.
 func TestVendoringCard(t *testing.T) {
 	skipMutated(t)
