@@ -613,6 +613,38 @@ func TestOneSpelling(t *testing.T) {
 	}
 }
 
+// A forged signature is refused however much of it is right: the first bytes, or
+// the last ones, and the rest zero.
+func TestForgedSignatures(t *testing.T) {
+	tok := Must(Sign([]byte(`{"a":1}`), []byte(testKey)))
+	signed, signature := tok[:len(tok)-43], tok[len(tok)-43:]
+	mac := Must(encoding.DecodeString(signature))
+	for n := 0; n < len(mac); n++ {
+		for _, right := range [][2]int{{0, n}, {len(mac) - n, len(mac)}} {
+			forged := make([]byte, len(mac))
+			copy(forged[right[0]:right[1]], mac[right[0]:])
+			if bytes.Equal(forged, mac) {
+				continue // what was left out is zero
+			}
+			payload, err := VerifySignature(signed+encoding.EncodeToString(forged), []byte(testKey))
+			if payload != nil || err == nil {
+				t.Errorf("accepted with only the bytes %v of the MAC", right)
+			}
+			wantKinds(t, err, ErrSignature)
+		}
+	}
+}
+
+// A payload that is returned has no spare capacity, whatever its length is.
+func TestPayloadCapacity(t *testing.T) {
+	for n := 0; n < 8; n++ {
+		tok := Must(Sign([]byte(`{"a":"`+strings.Repeat("x", n)+`"}`), []byte(testKey)))
+		if payload := Must(VerifySignature(tok, []byte(testKey))); cap(payload) != len(payload) {
+			t.Errorf("%d bytes with room for %d", len(payload), cap(payload))
+		}
+	}
+}
+
 // The order of the steps: of two faults the earlier step's is reported.
 func TestOrder(t *testing.T) {
 	key := []byte(testKey)
@@ -868,32 +900,37 @@ func TestStrictJSON(t *testing.T) {
 			t.Errorf("accepted: %.80q", text)
 		}
 	}
-	// Duplicates in small objects and in large ones, which are compared otherwise.
-	for _, n := range []int{2, 15, 16, 17, 18, 100, 1024} {
-		for _, first := range []int{0, 1, n / 2, n - 2} {
-			for _, second := range []int{first + 1, n / 2, n - 1} {
-				var names []string
-				for i := 0; i < n; i++ {
-					names = append(names, fmt.Sprintf(`"%d":0`, (i*7+3)%1031))
-				}
-				if text := "{" + strings.Join(names, ",") + "}"; !readsJSON(text) {
-					t.Errorf("refused: %.80q", text)
-				}
-				if first != second && first < n && second < n {
-					names[second] = names[first]
-					if text := "{" + strings.Join(names, ",") + "}"; readsJSON(text) {
-						t.Errorf("accepted members %d and %d of %d of one name", first, second, n)
-					}
-				}
-			}
-		}
-	}
 	// All bytes in all places that a byte can be in.
 	for b := 0; b < 256; b++ {
 		for _, around := range []string{"%s", "%s1", "1%s", `"%s"`, `"\%s"`, `"\u%s041"`, `"\u004%s"`, `"\n%s"`, "[%s]", "[1%s2]", "{%s}", `{"a"%s1}`, "1%s1", "-%s", "1.%s", "1e%s", "t%sue"} {
 			text := strings.Replace(around, "%s", string([]byte{byte(b)}), 1)
 			if got, want := readsJSON(text), slowStrict([]byte(text)); got != want {
 				t.Errorf("%q: %v, want %v", text, got, want)
+			}
+		}
+	}
+}
+
+// Two members of one name are found wherever they stand, in objects of few
+// members, of which each is compared with each, and of many, which are sorted.
+func TestDuplicateNames(t *testing.T) {
+	for _, n := range []int{2, 3, 15, 16, 17, 18, 40, 1024} {
+		names := make([]string, n)
+		for i := range names {
+			names[i] = strconv.Itoa((i*7 + 3) % n) // in no order; no n is a multiple of 7
+		}
+		object := func() string { return `{"` + strings.Join(names, `":{"0":0},"`) + `":{"0":0}}` }
+		if text := object(); !readsJSON(text) || !readsJSON(`{"0":`+text+`,"1":`+text+`}`) {
+			t.Errorf("%d members: refused", n)
+		}
+		for second := 1; second < n; second += 1 + n/12 {
+			for first := 0; first < second; first += 1 + n/12 {
+				own := names[second]
+				names[second] = `\u003` + names[first][:1] + names[first][1:] // the same digits
+				if text := object(); readsJSON(text) || readsJSON(`{"a":`+text+`}`) {
+					t.Fatalf("%d members, of which %d and %d have one name: accepted", n, first, second)
+				}
+				names[second] = own
 			}
 		}
 	}
@@ -1682,6 +1719,42 @@ func TestRunes(t *testing.T) {
 		if isControl(r) != unicode.IsControl(r) || isBlank(r) != (unicode.IsSpace(r) || unicode.IsControl(r)) {
 			t.Errorf("%U", r)
 		}
+	}
+}
+
+// lower changes the letters A to Z and nothing else.
+func TestLower(t *testing.T) {
+	for b := 0; b < 256; b++ {
+		s := string([]byte{byte(b)})
+		want := s
+		if i := strings.Index("ABCDEFGHIJKLMNOPQRSTUVWXYZ", s); i >= 0 {
+			want = "abcdefghijklmnopqrstuvwxyz"[i : i+1]
+		}
+		if got := lower(s); got != want {
+			t.Errorf("lower(%q) = %q, want %q", s, got, want)
+		}
+	}
+}
+
+// A control character is refused wherever it stands in a friendly name.
+func TestFriendlyNameControl(t *testing.T) {
+	for _, name := range []string{"\nab", "a\nb", "ab\n", "\n", "\u0080ab"} {
+		_, err := testCapability().WithFriendlyName(name).Claims()
+		if err == nil {
+			t.Errorf("%q: accepted", name)
+		}
+		wantKinds(t, err, ErrInvalid)
+	}
+}
+
+// The token and the claims of GenerateAndSign are of one instant.
+func TestGenerateAndSignOnce(t *testing.T) {
+	tok, claims, err := credentials(NewWorker(testWorker, testWorkspace)).GenerateAndSign(map[string]any{"x": 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if read := Must(VerifyAndValidate(tok, []byte(testKey), Clock{})); !reflect.DeepEqual(read, claims) {
+		t.Errorf("the token has %+v, the claims are %+v", read, claims)
 	}
 }
 
