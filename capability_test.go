@@ -645,6 +645,18 @@ func TestPayloadCapacity(t *testing.T) {
 	}
 }
 
+// CR and LF are refused as the very first byte too, under a MAC that is right.
+func TestFirstByte(t *testing.T) {
+	tok := Must(Sign([]byte(`{"a":1}`), []byte(testKey)))
+	for _, first := range []string{"\r", "\n"} {
+		payload, err := VerifySignature(signText(first+tok[:len(tok)-44], []byte(testKey)), []byte(testKey))
+		if payload != nil || err == nil {
+			t.Errorf("%q before a token: accepted", first)
+		}
+		wantKinds(t, err, ErrMalformed)
+	}
+}
+
 // The order of the steps: of two faults the earlier step's is reported.
 func TestOrder(t *testing.T) {
 	key := []byte(testKey)
