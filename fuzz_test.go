@@ -538,10 +538,7 @@ func slowMatch(p Policy, url string) bool {
 		host := "https://" + strings.Split(url, "/")[2] + "/"
 		return strings.HasPrefix(pattern, host) && slowSegments(strings.Split(pattern[len(host):], "/"), strings.Split(url[len(host):], "/"), false)
 	}
-	if strings.HasSuffix(pattern, "/") {
-		pattern = pattern[:len(pattern)-1]
-	}
-	return slowSegments(strings.Split(pattern, "/"), strings.Split(url, "/"), true)
+	return slowSegments(strings.Split(strings.TrimSuffix(pattern, "/"), "/"), strings.Split(url, "/"), true)
 }
 
 func slowSegments(want, have []string, allow bool) bool {
