@@ -145,7 +145,7 @@ func verify(token string, key []byte, claims *Claims) ([]byte, error) {
 		return nil, ErrSignature
 	}
 
-	// Step 3.
+	// Step 3. From here on the bytes are known to come from who has the key.
 	text := string(decoded[:n+m])
 	r := newReader(text[:n])
 	r.header()
@@ -153,7 +153,7 @@ func verify(token string, key []byte, claims *Claims) ([]byte, error) {
 		return nil, fail(ErrClaims, "header: "+problem)
 	}
 
-	// Step 4.
+	// Step 4. One pass: to check the payload, or to check and read it.
 	r.start(text[n:])
 	if claims == nil {
 		r.skipObject()
